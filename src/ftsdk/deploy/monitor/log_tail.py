@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftsdk._format import printable
-from ftsdk.deploy.router.record_lines import finished_lines, record_in
+from ftsdk.deploy.router.record_lines import records_in
 from ftsdk.errors import SpecError
 
 __all__ = ["LogTail"]
@@ -44,10 +44,7 @@ class LogTail:
                     continue
                 with path.open("rb") as file:
                     file.seek(offset)
-                    for text in finished_lines(file):
-                        line = record_in(text)
-                        if line is not None:
-                            yield line
+                    yield from records_in(file)
                     offset = file.tell()
             except OSError as error:
                 raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-__all__ = ["LONGEST_LINE", "finished_lines", "record_in"]
+__all__ = ["LONGEST_LINE", "finished_lines", "record_in", "records_in"]
 
 LONGEST_LINE = 1 << 20
 """Bytes; ours have a few thousand."""
@@ -31,6 +31,14 @@ def finished_lines(file: IO[bytes]) -> Iterator[bytes]:
             return
         while (more := file.readline(LONGEST_LINE)) and not more.endswith(b"\n"):
             pass
+
+
+def records_in(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the records in the finished lines of a file, from where it stands."""
+    for text in finished_lines(file):
+        line = record_in(text)
+        if line is not None:
+            yield line
 
 
 def record_in(text: bytes) -> dict[str, Any] | None:

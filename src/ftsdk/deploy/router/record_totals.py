@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ftsdk._files import read_regular_file, replace_file
 from ftsdk.deploy.router.evidence import PairCounts, ShareCounts
-from ftsdk.deploy.router.record_lines import finished_lines, record_in
+from ftsdk.deploy.router.record_lines import records_in
 from ftsdk.errors import SpecError
 
 __all__ = ["RecordTotals", "RolloutCounts", "write_totals"]
@@ -164,10 +164,8 @@ class RecordTotals:
             return
         with path.open("rb") as file:
             file.seek(offset)
-            for text in finished_lines(file):
-                line = record_in(text)
-                if line is not None:
-                    self.take(line)
+            for line in records_in(file):
+                self.take(line)
             self._offsets[path.name] = file.tell()
 
 

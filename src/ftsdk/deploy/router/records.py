@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftsdk._files import make_folder
-from ftsdk.deploy.router.record_lines import LONGEST_LINE, finished_lines, record_in
+from ftsdk.deploy.router.record_lines import LONGEST_LINE, records_in
 from ftsdk.errors import SpecError
 
 __all__ = ["AnswerRecord", "AttemptRecord", "RecordLog", "Role", "read_last_records", "read_records"]
@@ -204,10 +204,7 @@ def read_records(folder: Path, *, since: float = 0.0) -> Iterator[dict[str, Any]
             if not path.is_file() or path.stat().st_mtime < since:
                 continue
             with path.open("rb") as file:
-                for text in finished_lines(file):
-                    line = record_in(text)
-                    if line is not None:
-                        yield line
+                yield from records_in(file)
         except OSError as error:
             raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error
 
@@ -236,9 +233,6 @@ def read_last_records(folder: Path, *, most_bytes: int) -> Iterator[dict[str, An
                 if start:
                     file.seek(start)
                     file.readline(LONGEST_LINE)  # the rest of one
-                for text in finished_lines(file):
-                    line = record_in(text)
-                    if line is not None:
-                        yield line
+                yield from records_in(file)
         except OSError as error:
             raise SpecError(f"the records in {path} can't be read: {error.strerror or error}") from error
