@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 __all__ = [
     "RUN_ID_RULE",
+    "is_in_use",
     "is_run_id",
     "make_folder",
     "open_regular_file",
@@ -118,6 +119,28 @@ def replacing(target: Path) -> Generator[Path]:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def is_in_use(path: Path, *, writable: bool = False) -> bool:
+    """Return whether a process has locked the file (`flock`), or it can't be opened, so that nobody knows.
+
+    Args:
+        path: The file.
+        writable: Open it for writing too, which network file systems want for such a lock.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def sync_folder(folder: Path) -> None:

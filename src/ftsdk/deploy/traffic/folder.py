@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ftsdk._files import make_folder
+from ftsdk._files import is_in_use, make_folder
 from ftsdk.data.traffic import FORMAT
 from ftsdk.deploy.drift.measures import message_text
 from ftsdk.spec.amounts import check_amount
@@ -169,7 +169,7 @@ class TrafficFolder:
         for path, size in shards:
             if total + self._shard_bytes <= self._most_bytes:
                 return
-            if not _is_in_use(path):
+            if not is_in_use(path):
                 path.unlink(missing_ok=True)
                 total -= size
 
@@ -192,17 +192,3 @@ def _is_text(messages: Sequence[Mapping[str, Any]]) -> bool:
         for message in messages
         if not message.get("tool_calls")
     ) and not any(message.get("tool_calls") for message in messages)
-
-
-def _is_in_use(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 
+from ftsdk._files import is_in_use
 from ftsdk.models.export.export_manifest import UNFINISHED
 
 __all__ = ["export_draft"]
@@ -23,7 +24,8 @@ def export_draft(folder: Path) -> Generator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f"{_glob_escaped(f'.{folder.name}.')}*.tmp"):
-        if _is_abandoned(left):
+        # One without its mark may just be being made.
+        if not is_in_use(left / UNFINISHED, writable=True):
             shutil.rmtree(left, ignore_errors=True)
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     draft.mkdir()
@@ -37,21 +39,6 @@ def export_draft(folder: Path) -> Generator[Path]:
         raise
     finally:
         os.close(mark)
-
-
-def _is_abandoned(draft: Path) -> bool:
-    """Return whether a draft is of a process that has ended; one without its mark may just be being made."""
-    try:
-        mark = os.open(draft / UNFINISHED, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(mark)
-    return True
 
 
 def _glob_escaped(text: str) -> str:
